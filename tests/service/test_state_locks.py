@@ -1,6 +1,7 @@
 """A symbol whose state is in use keeps no other from looking after its trade (rule 9.4)."""
 
 import asyncio
+import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,13 @@ from executor.core.model.state import SCHEMA_VERSION
 from executor.core.transition import empty
 from executor.service import app
 from executor.service.account import AccountRun
-from executor.service.state_locks import StateLocks
+from executor.service.state_locks import RESTLESS_MAX, StateLocks
 from executor.service.store.document import document_of
 from executor.service.store.lock import Locked, LockUnusable, StateLock
 from executor.service.store.state_store import StateStore
 from executor.service.supervisor import Supervisor
+from executor.service.wiring import _kept_position
+from executor.signals.position import Position, PositionFile, position_path
 
 OTHER = "BTCUSDT"
 
@@ -105,22 +108,49 @@ class Loops:
         pass
 
 
-async def test_once_it_is_free_the_run_begins_anew_with_it_in_a_calm_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("calm_from", [5, 1000])
+async def test_once_it_is_free_the_run_begins_anew_with_it_in_a_calm_moment(calm_from: int, tmp_path: Path) -> None:
+    """It had the lock while it waited for one, however long: no command could look after the one left out."""
     settings, looks = traded(tmp_path), 0
     holder = StateLock(tmp_path / f"{OTHER}.json").acquire()
 
     async def sleep(_: float) -> None:
         nonlocal looks
+        if looks > 1:
+            with StateLock(tmp_path / f"{OTHER}.json"):  # whoever wants it has it
+                assert not supervisor.again
         looks += 1
-        assert not supervisor.again
         if looks == 2:
             holder.release()
 
-    supervisor = Supervisor({"LTCUSDT": Loops(lambda: looks > 4)})  # type: ignore[dict-item]
+    supervisor = Supervisor({"LTCUSDT": Loops(lambda: looks >= calm_from)})  # type: ignore[dict-item]
     with StateLocks(settings, settings.traded) as locks:
         locks.take()
         assert tuple(locks.missing) == (OTHER,)
         await locks.join(supervisor, sleep)
-        assert (looks, supervisor.again, locks.held) == (5, True, settings.traded)
+        assert (looks, supervisor.again, locks.held) == (min(calm_from, RESTLESS_MAX), True, settings.traded)
         with pytest.raises(Locked):
             StateLock(tmp_path / f"{OTHER}.json").acquire()
+
+
+def test_who_is_told_to_stop_does_not_begin_anew() -> None:
+    """SIGTERM while a run ended in order to begin anew was lost."""
+    for told in ((Supervisor.begin_anew, Supervisor.stop), (Supervisor.stop, Supervisor.begin_anew)):
+        supervisor = Supervisor({})
+        for each in told:
+            each(supervisor)
+        assert not supervisor.again
+
+
+def test_the_place_in_the_signal_file_goes_from_one_state_to_another(tmp_path: Path) -> None:
+    """It was that beside the first state that could be locked: another's was not read, and an old one again."""
+    settings = traded(tmp_path)
+    first, second = (settings.state_path(symbol) for symbol in settings.traded)
+    source, places = tmp_path / "signals.jsonl", [Position(1, 10, "a"), Position(1, 20, "b")]
+    PositionFile(position_path(first)).save(source, places[0])
+    alone = _kept_position(settings, settings.traded[1:])
+    assert alone.load(source) == places[0]
+    alone.save(source, places[1])
+    assert alone.path == position_path(second)
+    os.utime(position_path(first), (1, 1))
+    assert _kept_position(settings, settings.traded).load(source) == places[1]

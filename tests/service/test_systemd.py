@@ -230,12 +230,14 @@ class TestTheSocket:
 
 @pytest.mark.parametrize("again", [False, True])
 async def test_a_run_that_begins_anew_is_no_end_of_the_service(*, again: bool, tmp_path: Path) -> None:
-    """systemd would kill, some time after that word, what goes on."""
+    """systemd would kill, some time after that word, what goes on; or what has no loops yet that could say that they
+    turn, while an exchange is waited for.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ear:
         ear.bind(str(tmp_path / "notify"))
         ear.setblocking(False)
         supervisor = Supervisor({})
-        systemd.attend(supervisor, SystemdNotifier(str(tmp_path / "notify")))
+        systemd.attend(supervisor, SystemdNotifier(str(tmp_path / "notify"), 30.0))
         task = asyncio.create_task(supervisor._later[-1][1]())
         await asyncio.sleep(0)
         supervisor.again = again
@@ -244,4 +246,4 @@ async def test_a_run_that_begins_anew_is_no_end_of_the_service(*, again: bool, t
         words: list[bytes] = []
         with suppress(BlockingIOError):
             words.append(ear.recv(100))
-        assert words == ([] if again else [b"STOPPING=1"])
+        assert words == [b"WATCHDOG_USEC=600000000" if again else b"STOPPING=1"]

@@ -21,7 +21,10 @@ from executor.service.symbol_rules import trade_open
 log = structlog.get_logger(__name__)
 
 RETRY_S: Final = 5.0
-CALM_LOOK_S: Final = 1.0
+RESTLESS_MAX: Final = 12
+"""Looks without a calm moment between them, after which none is waited for any more: what lasts for a minute (a trade
+that stays bare, a close while the symbol is suspended) may last for hours, and whoever is left out has nobody.
+"""
 
 
 class StateLocks:
@@ -70,17 +73,17 @@ class StateLocks:
             log.error("not_started", alert=True, symbol=symbol, error=str(error), text=text)
 
     async def join(self, supervisor: Supervisor, sleep: Callable[[float], Awaitable[None]]) -> None:
-        """Try again what is missing. Once it is had, the run ends in order to begin anew with it, in a moment in which
-        no trade of the others is being opened, covered or closed.
+        """Try again what is missing, in moments in which no trade of the others is being opened, covered or closed: the
+        run ends there and then to begin anew with it. A lock is not held for longer before that: a command may want it.
         """
-        before = self.missing
+        before, restless = self.missing, 0
         while len(self.missing) == len(before):
             await sleep(RETRY_S)
-            self.take()
+            restless = 0 if all(map(_calm, supervisor.loops.values())) else restless + 1
+            if not restless or restless >= RESTLESS_MAX:
+                self.take()
         found = ", ".join(symbol for symbol in before if symbol not in self.missing)
         log.warning("locked_after_all", symbols=found, text="the run begins anew with it")
-        while not all(map(_calm, supervisor.loops.values())):
-            await sleep(CALM_LOOK_S)
         supervisor.begin_anew()
 
 

@@ -56,14 +56,19 @@ class Supervisor:
         await self._started.wait()
 
     def stop(self) -> None:
+        """For good: also where it was ending to begin anew."""
+        self.again = False
+        self._end()
+
+    def begin_anew(self) -> None:
+        """Stop, for whoever runs it to begin anew; what is told to stop by then ends."""
+        self.again = not self._stop.is_set()
+        self._end()
+
+    def _end(self) -> None:
         self._stop.set()
         for loop in self.loops.values():
             loop.stop()
-
-    def begin_anew(self) -> None:
-        """Stop, for whoever runs it to begin anew."""
-        self.again = True
-        self.stop()
 
     async def run(self) -> None:
         """Until it is stopped; raises what killed a loop or a task, Fenced before all else."""
@@ -77,7 +82,7 @@ class Supervisor:
             shared.cancel()
             stop.cancel()
             await asyncio.wait({shared})
-            self.stop()
+            self._end()
             await asyncio.wait(trading, timeout=STOP_S)
         finally:
             for task in everything:

@@ -35,6 +35,9 @@ BEATS_IN_LIMIT: Final = 4
 READY_AGAIN_S: Final = 1.0
 """After a word of readiness that was not taken."""
 
+BEGIN_ANEW_S: Final = 600.0
+"""A start has as long (TimeoutStartSec): of one that begins anew there is nothing yet that could say that it lives."""
+
 NO_TRADE: Final = "no trade"
 STATUS_MAX: Final = 1_000
 """Characters of a status; whoever wants to know more asks `executor status`."""
@@ -80,6 +83,10 @@ class SystemdNotifier:
 
     def alive(self) -> None:
         self._say("WATCHDOG=1")
+
+    def watch_for(self, seconds: float) -> None:
+        """From here on it may be silent for so long."""
+        self._say(f"WATCHDOG_USEC={round(seconds * 1_000_000)}")
 
     def _say(self, word: str) -> bool:
         """Whether it was taken; a queue that is full takes nothing, and is not waited for (rule 8.9)."""
@@ -159,6 +166,8 @@ class _Heartbeat:
             await self._supervisor.started()
             self._ready = True
             told = self._notifier.ready()
+            if self._notifier.watchdog_s:
+                self._notifier.watch_for(self._notifier.watchdog_s)
             while limit or not told:
                 for loop in self._supervisor.loops.values() if limit else ():
                     loop.beat()
@@ -168,6 +177,8 @@ class _Heartbeat:
         finally:
             if not self._supervisor.again:
                 self._notifier.stopping()
+            elif self._notifier.watchdog_s:
+                self._notifier.watch_for(BEGIN_ANEW_S)
             if self._own is not None:
                 self._own.stop()
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 import structlog
@@ -45,7 +44,7 @@ from executor.service.push_router import Feed, PushRouter, follow_trades
 from executor.service.supervisor import Supervisor
 from executor.service.systemd import describe, summary
 from executor.signals.follower import SignalFollower
-from executor.signals.position import PositionFile, position_path
+from executor.signals.position import PositionFile, position_path, written_last
 from executor.worker_thread import SameThread
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ async def intake_of(
     settings: Settings, market: Market, supervisor: Supervisor, absent: Mapping[str, str] | None = None
 ) -> Intake:
     """`absent`: symbols that could not be begun, and why. Raises SignalFileError, as `Intake.begin`."""
-    memory = PositionFile(_kept_position(settings, market.symbols))
+    memory = _kept_position(settings, market.symbols)
     start: Literal["begin", "end"] = "begin" if settings.signal_start is SignalStart.BEGIN else "end"
     recorded = not isinstance(market.clock, SystemClock)
     look_every_s = LOOK_IN_MARKET_TIME_S if recorded else LOOK_EVERY_S
@@ -78,10 +77,13 @@ async def intake_of(
     return intake
 
 
-def _kept_position(settings: Settings, symbols: tuple[str, ...]) -> Path:
-    """One for all symbols, beside one's state: where it was kept before, whichever symbols have come or gone since."""
-    paths = [position_path(settings.state_path(symbol)) for symbol in symbols]
-    return next((path for path in paths if path.exists()), paths[0])
+def _kept_position(settings: Settings, symbols: tuple[str, ...]) -> PositionFile:
+    """One for all symbols, beside one's state: where it was kept before, whichever of them have come or gone since. One
+    that is left out of this run (rule 9.4) may have it: then it is read there once, and kept by the run's own.
+    """
+    own = written_last(map(settings.state_path, symbols))
+    before = None if own is not None else written_last(map(settings.state_path, settings.traded))
+    return PositionFile(own or position_path(settings.state_path(symbols[0])), before)
 
 
 def add_inlets(

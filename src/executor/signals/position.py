@@ -1,7 +1,9 @@
 """How far the signal file has been taken, remembered across restarts in a small file beside the state."""
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -29,6 +31,15 @@ class SignalFileError(Exception):
 def position_path(state: Path) -> Path:
     """Where it is kept: beside the state file `state`."""
     return state.with_name(state.name + ".signals")
+
+
+def written_last(states: Iterable[Path]) -> Path | None:
+    """Of several, beside these states, the one that was in use last; None where there is none yet."""
+    found: list[tuple[int, Path]] = []
+    for path in map(position_path, states):
+        with contextlib.suppress(OSError):
+            found.append((path.stat().st_mtime_ns, path))
+    return max(found, default=(0, None))[1]
 
 
 class Position(msgspec.Struct, frozen=True):
@@ -65,10 +76,13 @@ BEGINNING: Final = Position(inode=0, offset=0, fingerprint=Before().fingerprint)
 
 
 class PositionFile:
-    """Where the position of one signal file is kept, e.g. `executor_state.json.signals`."""
+    """Where the position of one signal file is kept, e.g. `executor_state.json.signals`. `before`: where it was kept
+    until now, if elsewhere.
+    """
 
-    def __init__(self, path: Path, *, fs: FileSystem | None = None) -> None:
+    def __init__(self, path: Path, before: Path | None = None, *, fs: FileSystem | None = None) -> None:
         self.path = path
+        self._source = before or path
         self._fs = RealFileSystem() if fs is None else fs
         self._saved: _Remembered | None = None
 
@@ -82,13 +96,13 @@ class PositionFile:
             SignalFileError: the operating system refused to read.
         """
         try:
-            data = self._fs.read(self.path, _FILE_SIZE_MAX)
+            data = self._fs.read(self._source, _FILE_SIZE_MAX)
         except FileNotFoundError:
             return None
         except TooBigError:
             return BEGINNING
         except OSError as error:
-            raise SignalFileError(self.path, error) from error
+            raise SignalFileError(self._source, error) from error
         try:
             remembered = msgspec.json.decode(data, type=_Remembered)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

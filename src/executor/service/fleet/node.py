@@ -148,9 +148,13 @@ class FleetNode:
         self._look.set()
 
     def _on_change(self) -> None:
+        self._forget_bare()
+        self._look.set()
+
+    def _forget_bare(self) -> None:
+        """What another node has taken over."""
         owners = self.membership.view.owners
         self.left_bare = {each for each in self.left_bare if each not in owners or owners[each].node == self.name}
-        self._look.set()
 
     @property
     def lease_age(self) -> float:
@@ -443,29 +447,30 @@ class FleetNode:
     async def _carry(self, claim: Claim, run: Run) -> None:
         """Until it is stopped, fenced, or can't go on; then nobody owns it, or somebody else does."""
         account = claim.account
-        began = self._clock()
+        began, mine = self._clock(), True
         try:
             await run.run()
         except Fenced as error:
             log.error("fenced", alert=True, account=account, node=self.name, why=str(error))
+            mine = False
             self.left_bare.discard(account)
         except Exception as error:  # noqa: BLE001  # a fault of one account leaves the others alone; another node may have it
             tell_down(account, error, node=self.name)
             if self._clock() - began > claims.SETTLED_S:
                 self._shunned.pop(account, None)
             self._shun(account)
-            self._note_bare(account, run)
-        else:
-            self._note_bare(account, run)
         finally:
+            if mine:
+                self._note_bare(account, run)
             if self.owned.get(account) is not None and self.owned[account].claim is claim:
                 del self.owned[account]
             await ownership.release(self._etcd, self.keys, account, claim.epoch)
 
     def _note_bare(self, account: str, run: Run) -> None:
-        """One that came to nothing before it traded tells nothing of it."""
+        """However it ended; one that came to nothing before it traded tells nothing of it."""
         if run.ended_bare is not None:
             (self.left_bare.add if run.ended_bare else self.left_bare.discard)(account)
+            self._forget_bare()
 
     def _shun(self, account: str) -> None:
         _, times = self._shunned.get(account, (0.0, 0))
