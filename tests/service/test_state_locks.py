@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from executor.core.model.state import SCHEMA_VERSION
 from executor.core.transition import empty
 from executor.service import app
 from executor.service.account import AccountRun
+from executor.service.market import Market
 from executor.service.state_locks import RESTLESS_MAX, StateLocks
 from executor.service.store.document import document_of
 from executor.service.store.lock import Locked, LockUnusable, StateLock
@@ -92,6 +94,11 @@ def test_what_another_process_holds_is_told_before_what_may_become_usable(tmp_pa
         assert isinstance(locks.fault, Locked)
 
 
+class Closed:
+    async def close(self) -> None:
+        pass
+
+
 class Loops:
     """One loop: nothing of it is being opened or closed once `calm` says so."""
 
@@ -131,6 +138,29 @@ async def test_once_it_is_free_the_run_begins_anew_with_it_in_a_calm_moment(calm
         assert (looks, supervisor.again, locks.held) == (min(calm_from, RESTLESS_MAX), True, settings.traded)
         with pytest.raises(Locked):
             StateLock(tmp_path / f"{OTHER}.json").acquire()
+
+
+async def test_an_account_keeps_its_locks_as_it_begins_anew(tmp_path: Path) -> None:
+    """It gave them back: whoever took and left one again and again had all of its trades begun anew again and again."""
+    settings, rounds = traded(tmp_path), []
+    keep(tmp_path, is_open=True)
+    holder = StateLock(tmp_path / f"{OTHER}.json").acquire()
+
+    class Anew(AccountRun):
+        async def _reach(self, market: Market) -> dict[str, Any]:
+            return dict.fromkeys(market.symbols, SimpleNamespace(connection=Closed()))
+
+        async def _serve(self, market: Market, exchanges: object, locks: StateLocks) -> bool:
+            del exchanges
+            rounds.append(market.symbols)
+            holder.release()
+            locks.take()
+            with pytest.raises(Locked):
+                StateLock(tmp_path / f"{OTHER}.json").acquire()
+            return len(rounds) == 1
+
+    await Anew(settings).run()
+    assert rounds == [settings.traded[1:], settings.traded]
 
 
 def test_who_is_told_to_stop_does_not_begin_anew() -> None:

@@ -118,9 +118,7 @@ class AccountRun:
             self._supervisor.stop()
 
     async def run(self) -> None:
-        """Until it is stopped, or may begin anew with a symbol whose state was in use. Raises Fenced, one of
-        `app.START_ERRORS`, or what killed a part of it.
-        """
+        """Until it is stopped; raises Fenced, one of `app.START_ERRORS`, or what killed a part of it."""
         structlog.contextvars.bind_contextvars(account=self.name)
         tell_addresses(self.settings)
         async with open_market(self.settings) as whole:
@@ -128,17 +126,21 @@ class AccountRun:
                 locks.take()
                 if locks.missing and (self._store_of is not None or not locks.enough):
                     raise locks.fault
-                locks.tell()
-                market = replace(whole, symbols=locks.held)
-                exchanges = await self._unless_stopped(self._reach(market))
-                if exchanges is None:
-                    return
-                connection = exchanges[market.symbols[0]].connection
-                try:
-                    await self._serve(market, exchanges, locks)
-                finally:
-                    self.loops, self.judge = {}, None
-                    await connection.close()
+                while await self._trade(replace(whole, symbols=locks.held), locks):
+                    pass
+
+    async def _trade(self, market: Market, locks: StateLocks) -> bool:
+        """Trade what is locked; whether to begin anew, with more of it."""
+        locks.tell()
+        exchanges = await self._unless_stopped(self._reach(market))
+        if exchanges is None:
+            return False
+        connection = exchanges[market.symbols[0]].connection
+        try:
+            return await self._serve(market, exchanges, locks)
+        finally:
+            self.loops, self.judge = {}, None
+            await connection.close()
 
     async def _unless_stopped(self, start: Coroutine[Any, Any, T]) -> T | None:
         """What a part of the start gives; None where the run is told to end first: nothing has been done yet that would
@@ -169,13 +171,13 @@ class AccountRun:
             except BannedError as error:
                 await wait_out(error, market.patient.sleep)
 
-    async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange], locks: StateLocks) -> None:
+    async def _serve(self, market: Market, exchanges: Mapping[str, BinanceExchange], locks: StateLocks) -> bool:
         settings = self.settings
         async with contextlib.AsyncExitStack() as sessions:
             beginning = begin_sessions(settings, market, exchanges, sessions, self._store_of, locks.missing)
             begun = await self._unless_stopped(beginning)
             if begun is None:
-                return
+                return False
             loops, absent = begun
             supervisor = Supervisor(loops)
             connection = exchanges[market.symbols[0]].connection
@@ -207,6 +209,7 @@ class AccountRun:
             finally:
                 self._supervisor = None
                 self.ended_bare = any(loop.ended_bare for loop in loops.values())
+            return supervisor.again
 
     async def _signals(self, market: Market, supervisor: Supervisor, absent: Mapping[str, str]) -> SignalJudge:
         source = self._source
