@@ -15,6 +15,7 @@ from tests.service.test_keys import NOWHERE
 from executor.config import Settings, load_settings
 from executor.core.model.state import SCHEMA_VERSION
 from executor.core.transition import empty
+from executor.ops.alerts.alerts import Alerts
 from executor.service import app
 from executor.service.account import AccountRun
 from executor.service.market import Market
@@ -23,7 +24,7 @@ from executor.service.store.document import document_of
 from executor.service.store.lock import Locked, LockUnusable, StateLock
 from executor.service.store.state_store import StateStore
 from executor.service.supervisor import Supervisor
-from executor.service.wiring import _kept_position
+from executor.service.wiring import _kept_position, telling_the_end
 from executor.signals.position import Position, PositionFile, position_path
 
 OTHER = "BTCUSDT"
@@ -170,6 +171,14 @@ def test_who_is_told_to_stop_does_not_begin_anew() -> None:
         for each in told:
             each(supervisor)
         assert not supervisor.again
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_the_end_of_a_run_that_begins_anew_is_not_told_as_the_service_s(*, again: bool) -> None:
+    alerts = Alerts(None, ())
+    with telling_the_end(alerts, lambda: again):
+        pass
+    assert [each.event for each in alerts.recent] == ([] if again else ["stopped"])
 
 
 def test_the_place_in_the_signal_file_goes_from_one_state_to_another(tmp_path: Path) -> None:

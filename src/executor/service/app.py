@@ -117,16 +117,18 @@ async def _trade(
     held = replace(market, symbols=locks.held)
     for symbol in held.symbols:
         set_paper_files_aside(settings, symbol)
+    again = False
     async with alerting(settings, held.symbols, wanted=signals) as told:
-        with telling_the_end(told.alerts):
+        with telling_the_end(told.alerts, lambda: again):
             locks.tell()
             exchanges = await reach(settings, held)
             try:
-                return await serve(
+                again = await serve(
                     settings, held, exchanges, on_start, told, locks, signals=signals, own_process=own_process
                 )
             finally:
                 await exchanges[held.symbols[0]].close()
+    return again
 
 
 async def reach(settings: Settings, market: Market) -> dict[str, BinanceExchange]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -151,8 +151,8 @@ def view_of(loop: Loop) -> View:
 
 
 @contextlib.contextmanager
-def telling_the_end(alerts: Alerts) -> Iterator[None]:
-    """Have the end told, however it comes."""
+def telling_the_end(alerts: Alerts, again: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Have the end told, however it comes; none where it is to begin `again`."""
     try:
         yield
     except asyncio.CancelledError:
@@ -161,7 +161,8 @@ def telling_the_end(alerts: Alerts) -> Iterator[None]:
     except BaseException as error:
         alerts.tell("died", f"{type(error).__name__}: see the log")
         raise
-    alerts.tell("stopped", "")
+    if not again():
+        alerts.tell("stopped", "")
 
 
 def add_alerts(alerting: Alerting, supervisor: Supervisor) -> None:
