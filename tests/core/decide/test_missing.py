@@ -192,6 +192,24 @@ def test_a_part_that_is_not_there_is_believed_when_the_exchange_has_said_so_twic
     assert script.named() == "Protected"
 
 
+def test_what_plan_b_lacked_is_not_missing_of_what_the_entry_has_bought() -> None:
+    """Rule 8.8: its refusal counted as the first of the two, and a position that was there was left bare for looks."""
+    script = entering()
+    script.fill(Role.ENTRY, "2")
+    while script.kinds() != ["PLANB"]:
+        script.accept() if script.pending else script.sleep()
+    script.wait(50)
+    script.refuse(Why.INSUFFICIENT_BALANCE, "PLANB")
+    script.balances["LTC"] = Balance(D("0.5"))
+    script.wait(50)
+    script.accept("CancelOrder")
+    for role in ("OCO1", "OCO2", "SL"):
+        script.refuse(Why.INSUFFICIENT_BALANCE, role)
+    until(script, 1_500)
+    assert script.live() == ["SL", "SL1", "SL2", "TP1", "TP2"]
+    assert script.position.gone == 0
+
+
 def test_a_balance_that_was_asked_for_before_the_refusal_tells_nothing_of_it() -> None:
     """Rule 8.6: however late it arrives."""
     script = sold_by_hand("2.5")

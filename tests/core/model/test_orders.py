@@ -103,6 +103,24 @@ def test_what_trades_add_up_to_goes_for_a_sum_that_is_told_in_fewer_digits() -> 
         assert orders.fold(trades, told, 400) is trades
 
 
+@pytest.mark.parametrize(
+    ("order", "price", "possible"),
+    [
+        (WORKING, "97", True),
+        (WORKING, "96.99995", True),  # in fewer digits than the limit
+        (WORKING, "9.7", False),
+        (replace(WORKING, side=OrderSide.BUY), "97", True),
+        (replace(WORKING, side=OrderSide.BUY), "970", False),
+        (replace(WORKING, type=OrderType.MARKET, price=None), "9.7", True),
+        (replace(WORKING, type=OrderType.MARKET, price=None), "0", False),
+    ],
+)
+def test_no_list_of_trades_has_one_beyond_the_order_s_own_limit(order: Order, price: str, *, possible: bool) -> None:
+    """What trades add up to goes first: by one such price break-even was not where it is."""
+    fault = orders.beyond_limit(order, (fill(1, "1", price),))
+    assert (fault is None) is possible
+
+
 def test_a_refusal_closes_what_was_submitted_and_nothing_else() -> None:
     refused = Refused(Why.FILTER, -1013, "no")
     assert orders.refuse(STOP, refused, 200).end is End.REFUSED

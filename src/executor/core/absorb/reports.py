@@ -395,7 +395,7 @@ def _trades(state: State, position: Position, event: TradesSeen) -> Absorbed:
     order = find_order(position, event.id)
     if order is None:
         return Absorbed(state, Ignored(f"{event.id} is not of the open trade"))
-    if (fault := orders.too_many(order, event.fills)) is not None:
+    if (fault := orders.beyond_limit(order, event.fills) or orders.too_many(order, event.fills)) is not None:
         note = Notify(Level.ALERT, "impossible_report", fault, order.id)
         refused = FoldedReports(position, Refusal(fault), (note,), fault).onto(state)
         again = _trades_again(position, order, state.market.now) if event.seq and order.unpriced_qty else position

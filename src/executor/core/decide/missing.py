@@ -151,11 +151,11 @@ def _bought_at(position: Position) -> int:
 
 
 def _said_twice(position: Position) -> bool:
-    """Whether the exchange itself has said since the entry's fill that there is too little, and once more to an order
-    that was sent thereupon: it knows at once what the account may show late.
+    """Whether the exchange itself has said since the entry's fill that there is too little, and once more to an exit
+    that was sent thereupon: it knows at once what the account may show late. What it says to Plan B is about money.
     """
-    bought_at = _bought_at(position)
-    said = [o for o in position.orders if o.refusal is Why.INSUFFICIENT_BALANCE and o.closed_at >= bought_at]
+    exits, bought_at = [o for o in position.orders if o.is_exit], _bought_at(position)
+    said = [o for o in exits if o.refusal is Why.INSUFFICIENT_BALANCE and o.closed_at >= bought_at]
     return any(o.sent_at > said[0].closed_at for o in said)
 
 

@@ -15,7 +15,7 @@ from executor.core.model.facts import POVERTY, Fill, OrderReport, Refused, Why
 from executor.core.model.intents import NewOrder
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Order, OrderPhase
-from executor.core.model.values import ZERO, OrderStatus
+from executor.core.model.values import ZERO, OrderSide, OrderStatus
 
 _WORKING: Final = OrderPhase.WORKING  # to look up a member of an enum takes ten times as long
 _CLOSED: Final = OrderPhase.CLOSED
@@ -30,6 +30,8 @@ _ENDS: Final = {
 }
 REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
 """Ends that say that there is no such order: one that is seen after all is believed."""
+_NOISE: Final = Decimal("1E-6")
+"""Of a limit, by which a trade's price that is told in fewer digits may be beyond it."""
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
 _MISSED_AGAIN_MS: Final = (250, 500, 500, 1_000, 1_000, 1_000, 1_000, 2_000, 4_000)
 """While it may have filled, and so have left a position bare, a second is long."""
@@ -106,6 +108,13 @@ def too_many(order: Order, fills: tuple[Fill, ...]) -> str | None:
     merged, sent = _union(order.fills, fills), order.sent_qty or order.qty
     named = sum((f.qty for f in merged), ZERO) if merged is not order.fills else ZERO
     return f"{order.id}: trades of {named}, sent for {sent}" if named > sent else None
+
+
+def beyond_limit(order: Order, fills: tuple[Fill, ...]) -> str | None:
+    """Why a list of trades can't be that of `order`: who has read its rows knows no limit to compare with."""
+    sign, limit = 1 if order.side is OrderSide.BUY else -1, order.price or ZERO
+    worse = [f for f in fills if f.price <= 0 or (limit and sign * (f.price - limit) > limit * _NOISE)]
+    return f"{order.id}: a trade at {worse[0].price}, with a limit of {limit}" if worse else None
 
 
 def fold(order: Order, report: OrderReport, at: int) -> Order:
