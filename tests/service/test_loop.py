@@ -94,21 +94,25 @@ async def test_a_clock_that_is_set_while_a_leap_is_written_down_is_heard_of_firs
         assert isinstance(heard[2], Commanded)
 
 
+@pytest.mark.parametrize("leaps", [[-20_000], [20_000, -40_000]])
 async def test_a_clock_that_is_set_back_while_the_disk_is_full_is_heard_of_first_as_well(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    leaps: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What waits for the disk is told by the new time in the end: after it, the step back would count twice."""
+    """What waits for the disk is told by the new time in the end: after it, the step back would count twice. So it
+    would before a leap that waits there itself.
+    """
     monkeypatch.setattr("executor.service.committer.DISK_RETRY_S", 0)
     async with harness(tmp_path, World(Direction.LONG, "OCO", pushes=True)) as b:
         assert b.loop is not None
         heard: list[AnyEvent] = []
         b.loop.on_step.append(lambda event, _step: heard.append(event))
-        commit, offset, before = b.loop.engine.commit, 0, b.loop.state.market.now
+        commit, before = b.loop.engine.commit, b.loop.state.market.now
+        offset, waits = sum(leaps[:-1]), True
 
         def full_at_first(event: AnyEvent, **options: Any) -> Step:
-            nonlocal offset
-            if not offset:
-                offset = -20_000
+            nonlocal offset, waits
+            if waits:
+                offset, waits = -20_000, False
                 raise StoreUnwritable
             return commit(event, **options)
 
@@ -116,6 +120,6 @@ async def test_a_clock_that_is_set_back_while_the_disk_is_full_is_heard_of_first
         monkeypatch.setattr(b.loop.engine, "commit", full_at_first)
         b.loop.tell(Commanded(at=b.loop.now(), verb=Verb.PAUSE))
         await b.settle()
-        assert [getattr(event, "ahead", 0) for event in heard[:2]] == [-20_000, 0]
-        assert isinstance(heard[1], Commanded)
+        assert [getattr(event, "ahead", 0) for event in heard[: len(leaps) + 1]] == [*leaps, 0]
+        assert isinstance(heard[len(leaps)], Commanded)
         assert b.loop.state.market.now <= before - 15_000

@@ -333,7 +333,8 @@ class Loop:
         event, answer, then, takes, wanted = delivery
         before = self.state
         more = answer is None and self._inbox.waiting > 0
-        first = None if isinstance(event, Started) else self._hear_leaps
+        in_order = isinstance(event, Started) or (isinstance(event, Tick) and event.ahead)  # leaps, as they came
+        first = None if in_order else self._hear_leaps
         step = await self.committer.commit(event, more=more, takes=takes, wanted=wanted, first=first)
         for request in step.requests:
             self._dispatch(request)

@@ -88,17 +88,18 @@ class LoopTraded:
         return await why(self._loop, about, self._loop.engine.journal_path)
 
     async def obey(self, verb: Verb, trade: str = "") -> Told:
-        loop, said_at, lasts = self._loop, self._loop.now(), verb is Verb.PAUSE
+        loop, lasts = self._loop, verb is Verb.PAUSE
+        until = loop.clock.now_ms() + LATE_S * 1000  # whatever the exchange's clock is measured to be meanwhile
         if trade and not is_open(loop, trade):
             return Told(False, ended(trade))
 
         def wanted() -> bool:
-            if not lasts and loop.now() - said_at > LATE_S * 1000:
+            if not lasts and loop.clock.now_ms() > until:
                 log.warning("command_given_up", verb=verb, text="its turn came too late: not carried out")
                 return False
             return True
 
-        asked = asyncio.ensure_future(loop.ask(Commanded(at=said_at, verb=verb, trade=trade), wanted=wanted))
+        asked = asyncio.ensure_future(loop.ask(Commanded(at=loop.now(), verb=verb, trade=trade), wanted=wanted))
         finished, _ = await asyncio.wait({asked}, timeout=OBEY_WITHIN_S)
         if not finished:
             asked.add_done_callback(lambda task: task.cancelled() or task.exception())
