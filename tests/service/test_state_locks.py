@@ -36,10 +36,9 @@ def traded(folder: Path) -> Settings:
     return load_settings({**NOWHERE, **own}, None)
 
 
-def keep(folder: Path, *, is_open: bool) -> None:
-    state = protected().state
-    store = StateStore(folder / f"{state.symbol}.json", schema_version=SCHEMA_VERSION)
-    store.save(document_of(state if is_open else empty(state.symbol)))
+def keep(folder: Path, symbol: str = protected().state.symbol, *, is_open: bool) -> None:
+    store = StateStore(folder / f"{symbol}.json", schema_version=SCHEMA_VERSION)
+    store.save(document_of(protected().state if is_open else empty(symbol)))
 
 
 async def left_out(main: Coroutine[Any, Any, object]) -> Any:
@@ -116,10 +115,15 @@ class Loops:
         pass
 
 
-@pytest.mark.parametrize("calm_from", [5, 1000])
-async def test_once_it_is_free_the_run_begins_anew_with_it_in_a_calm_moment(calm_from: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("calm_from", "is_open", "joins_at"), [(5, True, 5), (20, True, RESTLESS_MAX), (20, False, 20)]
+)
+async def test_once_it_is_free_the_run_begins_anew_with_it_in_a_calm_moment(
+    calm_from: int, joins_at: int, tmp_path: Path, *, is_open: bool
+) -> None:
     """It had the lock while it waited for one, however long: no command could look after the one left out."""
     settings, looks = traded(tmp_path), 0
+    keep(tmp_path, OTHER, is_open=is_open)
     holder = StateLock(tmp_path / f"{OTHER}.json").acquire()
 
     async def sleep(_: float) -> None:
@@ -136,7 +140,7 @@ async def test_once_it_is_free_the_run_begins_anew_with_it_in_a_calm_moment(calm
         locks.take()
         assert tuple(locks.missing) == (OTHER,)
         await locks.join(supervisor, sleep)
-        assert (looks, supervisor.again, locks.held) == (min(calm_from, RESTLESS_MAX), True, settings.traded)
+        assert (looks, supervisor.again, locks.held) == (joins_at, True, settings.traded)
         with pytest.raises(Locked):
             StateLock(tmp_path / f"{OTHER}.json").acquire()
 

@@ -22,8 +22,8 @@ log = structlog.get_logger(__name__)
 
 RETRY_S: Final = 5.0
 RESTLESS_MAX: Final = 12
-"""Looks without a calm moment between them, after which none is waited for any more: what lasts for a minute (a trade
-that stays bare, a close while the symbol is suspended) may last for hours, and whoever is left out has nobody.
+"""Looks without a calm moment between them, after which none is waited for where a trade is open that nobody looks
+after: what lasts for a minute (a position that stays bare, a close while the symbol is suspended) may last for hours.
 """
 
 
@@ -59,7 +59,10 @@ class StateLocks:
     @property
     def enough(self) -> bool:
         """Whether a run may begin with those that it has."""
-        return not self.missing or any(trade_open(self._settings, symbol) for symbol in self.held)
+        return not self.missing or self._any_open(self.held)
+
+    def _any_open(self, symbols: Collection[str]) -> bool:
+        return any(trade_open(self._settings, symbol) for symbol in symbols)
 
     @property
     def fault(self) -> LockError:
@@ -80,7 +83,7 @@ class StateLocks:
         while len(self.missing) == len(before):
             await sleep(RETRY_S)
             restless = 0 if all(map(_calm, supervisor.loops.values())) else restless + 1
-            if not restless or restless >= RESTLESS_MAX:
+            if not restless or (restless >= RESTLESS_MAX and self._any_open(self._left)):
                 self.take()
         found = ", ".join(symbol for symbol in before if symbol not in self.missing)
         log.warning("locked_after_all", symbols=found, text="the run begins anew with it")
