@@ -129,7 +129,9 @@ async def test_what_is_left_is_repaid_without_a_service_too(tmp_path: Path) -> N
         assert b.owed() == {}
 
 
-async def test_what_the_state_of_another_symbol_owes_is_nobody_else_s_to_repay(tmp_path: Path) -> None:
+async def test_what_the_state_of_another_symbol_owes_is_nobody_else_s_to_repay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without a service that looks after both, it was given back under an open trade's feet."""
     async with margin(tmp_path, LONG, STATE_FN=str(tmp_path / "{symbol}.json")) as b:
         await b.enter()
@@ -142,6 +144,10 @@ async def test_what_the_state_of_another_symbol_owes_is_nobody_else_s_to_repay(t
         await b.stop()
         refused = await command(b, *repay, **both_of_them)
         assert (refused.exit_code, f"trade {trade} of LTCUSDT is open" in refused.stderr) == (1, True), refused.output
+        with monkeypatch.context() as patched:  # services, by a system that tells of none which process it is
+            patched.setattr("executor.cli.repay.listener", lambda _: 0)
+            refused = await command(b, *repay, **both_of_them)
+            assert (refused.exit_code, f"trade {trade} of LTCUSDT is open" in refused.stderr) == (1, True)
         venue = b.on_disk().venue
         shown = by_asset(await told(b, "margin", "--symbol", "BTCUSDT", **both_of_them))["USDT"]
         assert (D(shown["own"]), D(shown["others"])) == (D(0), owed["USDT"])

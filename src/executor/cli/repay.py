@@ -107,11 +107,12 @@ def _open_trade(place: Place) -> str:
 
 def _claimed_beside(place: Place, asset: str) -> str:
     """Which kept state of another symbol of the account owes some of `asset`, or may: whoever repays would take it for
-    nobody's. Those that the same service trades are known to it. Empty where there is none.
+    nobody's. Those that the same service trades are known to it, where the system tells that it is the same. Empty
+    where there is none.
     """
     service = listener(place.state)
     for symbol, path, state in kept_beside(place):
-        if service is not None and listener(path) == service:
+        if service and listener(path) == service:
             continue
         if state is None:
             return f"{symbol} may owe some of it, but its state at {path} can't be read"
