@@ -10,14 +10,19 @@ from tests.sim.setup import rules as rules_of
 
 from executor.core.book import debt as debts
 from executor.core.model.intents import Borrow, LoanCommand
-from executor.core.model.loans import LoanKind
+from executor.core.model.loans import PRECISION, LoanKind
 from executor.core.model.state import Closed, Closing, Position, Reason, State
 from executor.core.model.values import ZERO, Direction, OrderStatus, OrderType, plain
 from executor.paper.engine.choices import InterestShown
 from executor.paper.engine.margin.model import LoanStatus, LoanType, Origin
+from executor.paper.engine.model import NO_LIST
 
 SLACK: Final = Decimal("0.00000100")
 """Interest of somebody else's loans is theirs; so much of it may be taken for ours."""
+ROUNDED: Final = 10 * PRECISION
+"""Where reads from before show interest again that was taken in BNB, our share of it is a unit more each time: it is
+rounded up as it is charged, and down as it is taken, lest anything of ours stays.
+"""
 ENOUGH: Final = Decimal(10)
 """Free quote with which a market order may be had."""
 HAND: Final = 20
@@ -93,7 +98,9 @@ class Debts:
         left = self.direct.lender.debt(asset).total
         if left >= self.foreign[asset]:
             return
-        if not (self.forgot or self.touched or left + self.converted[asset] >= self.foreign[asset]):
+        taken = self.converted[asset]
+        shared = taken + ROUNDED if taken else ZERO
+        if not (self.forgot or self.touched or left + shared >= self.foreign[asset]):
             theirs = plain(self.foreign[asset])
             self.broken.append(f"M2 (11.4): {plain(left)} {asset} are owed, of which {theirs} are not ours")
         self.foreign[asset] = self.unclear[asset] = left
@@ -234,7 +241,7 @@ class Debts:
     def _cut_short(self, closed: Closed, charged: Decimal) -> bool:
         """Whether an order of the trade's buy-back ended with a part of it: a market order in a book that was too thin,
         a stop that was jumped over and cancelled (6.5), a target, one that another order of the account has made
-        smaller; or was for a part, what the entry had sold before its newest fill, and filled before it was moved to
+        smaller; or was for a part, what the entry had sold before its newest fills, and filled before it was moved to
         its size. `charged`: of interest, ever.
         """
         prefix, side = f"EX_{closed.trade}_", closed.direction.exit_side
@@ -249,6 +256,9 @@ class Debts:
         part = debts.gross(sold - newest.qty + charged, rules.worst_keep(), rules.step)
         if bought < sold or bought <= part + debts.LEFT_OVER_STEPS * rules.step:
             return True  # for what had been told of the entry by then
+        alone = [order for order in exits if order.order_list_id == NO_LIST]
+        if any(order.executed_qty and order.time < newest.time for order in alone):
+            return True  # a stop of what had been sold before several fills
         return any(
             order.prevented_qty
             or (

@@ -42,6 +42,10 @@ SAME_IN_A_BURST: Final = 15
 five times each before their pauses grow, and what they ask for is the same; looks and cancels begin with four in the
 first second and slow down; a quote is had once a second.
 """
+QUOTES_IN_A_BURST: Final = 20
+"""Each exit that is refused for an unknown cause has the price looked at anew (8.8), which decides what is done next:
+up to five times for each of three legs whose refusals come at moments of their own, and what was asked for before.
+"""
 CANCELS_IN_A_BURST: Final = 9
 """Of one cancel, or of the same in one order's place: six where it is refused each time, at pauses that double; one
 more at each start, and some after an operator's word or a refusal that passes.
@@ -96,7 +100,8 @@ class Pace:
         if isinstance(request, CancelOrder | CancelList | ReplaceOrder):
             bound = CANCELS_IN_A_BURST + starts
         else:
-            bound = SAME_IN_A_BURST + (0 if isinstance(request, Command) else READS_OF_A_START * starts)
+            usual = QUOTES_IN_A_BURST if isinstance(request, QueryQuote) else SAME_IN_A_BURST
+            bound = usual + (0 if isinstance(request, Command) else READS_OF_A_START * starts)
         kind = type(request).__name__
         if self._passes(kind, "ten seconds", burst, bound):
             self._tell(f"{_told(same)} {burst} times in ten seconds")
