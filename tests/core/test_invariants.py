@@ -117,22 +117,6 @@ def test_what_was_told_with_an_exit_s_end_excuses_no_exit_in_its_place() -> None
     assert told(sent.sent_at + 1, sent.sent_at) == []
 
 
-def test_what_was_told_after_an_exit_was_sent_still_excuses_it_when_the_clock_is_set_back() -> None:
-    """Rule 10.1: all that is on record is of one moment then. But for the two sides of a list, sent as one."""
-    script = protected()
-    stop, at = script.order(Role.SL), script.state.market.now
-    ended = replace(stop, phase=OrderPhase.CLOSED, end=End.CANCELED, cancelling=True, cum_qty=D("0.3"), fills=())
-    ended = replace(ended, sent_at=at, heard_at=at, closed_at=at)
-
-    def beside(list_id: str, more: str = "0") -> list[str]:
-        new = replace(stop, id=f"EX_{script.position.trade}_SL_99", sent_at=at, list_id=list_id, qty=stop.qty + D(more))
-        both = with_order(script.position, replace(ended, list_id=list_id))
-        return [s for s in found(script, replace(both, orders=(*both.orders, new))) if s.startswith("10.1")]
-
-    assert beside("") == []
-    assert beside("EX_1_OCO1_1", "0.3") == ["10.1: 2.997 could be sold, 2.697 are held"]
-
-
 def test_what_a_stop_sold_while_it_was_being_replaced_excuses_only_as_much() -> None:
     """Rules 5.5, 10.1: it is told after the new one was sent, too, and counts once."""
     script = protected()

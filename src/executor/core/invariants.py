@@ -213,10 +213,7 @@ def _sent_before_told(new: Order, ended: Order) -> bool:
         return new.leg in (0, ended.leg) and ended.heard_at >= new.sent_at
     # What was told as it ended, in the instant in which the new one is sent, is no excuse for its size.
     told_after = new.sent_at < ended.heard_at or ended.closed_at < new.sent_at == ended.heard_at
-    sent_after = ended.sent_at < new.sent_at
-    if ended.sent_at == new.sent_at == ended.heard_at:  # by a clock that was set back since all is of one moment (8.1)
-        sent_after = told_after = not ended.list_id or ended.list_id != new.list_id
-    return new.leg == ended.leg and sent_after and told_after
+    return new.leg == ended.leg and ended.sent_at < new.sent_at and told_after
 
 
 def _interim_sold(position: Position) -> bool:
