@@ -64,6 +64,25 @@ def test_a_step_back_that_was_noticed_is_none_once_more() -> None:
     assert script.position == moved
 
 
+def test_what_happened_to_orders_keeps_its_order() -> None:
+    """Rule 10.1 asks whether a fill was told before the next exit was sent. What was by the time of now, or just before
+    it, stays before what was to come.
+    """
+    script = protected()
+    sent = [script.order(Role.SL), *[o for o in script.position.orders if o.role is not Role.SL]]
+    times = [START + n for n in (-AHEAD, -2, 2, 20, 5_000)]
+    orders = [replace(o, sent_at=at, heard_at=at + 3, closed_at=0) for o, at in zip(sent, times, strict=False)]
+    position = replace(script.position, orders=tuple(orders))
+    before = replace(script.state, position=position, market=replace(script.state.market, now=START + 9_000))
+    after = set_back(before, START).position
+    assert after is not None
+    told = [at for order in after.orders for at in (order.sent_at, order.heard_at)]
+    assert told[:2] == [times[0], times[0] + 3]
+    assert told == sorted(set(told))
+    assert told[-1] == START
+    assert [order.closed_at for order in after.orders] == [0] * len(orders)
+
+
 def test_exits_that_the_clock_refused_go_out_after_their_pause() -> None:
     """Rule 4.7: of a second, though it was to end a minute ahead of now."""
     script = bare()

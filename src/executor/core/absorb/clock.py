@@ -8,7 +8,7 @@ Or it leaps ahead, and two looks of one moment lie far apart: an order that read
 gone. What is believed after a while is believed once that has really passed (rules 6.4, 8.3, 8.6).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
@@ -197,14 +197,31 @@ def _later(value: _T, now: int, ahead: int) -> _T:
 
 
 def _position(position: Position, now: int, ahead: int) -> Position:
+    ranks = _ranks(position.orders, now)
     return replace(
         _moved(position, now, ahead),
         phase=_phase(position.phase, now, ahead),
         legs=tuple([_moved(leg, now, ahead) for leg in position.legs]),
         trail=_or_none(position.trail, now, ahead),
-        orders=tuple([_moved(order, now, ahead) for order in position.orders]),
+        orders=tuple([_moved(_ranked(order, ranks), now, ahead) for order in position.orders]),
         exposure=_moved(position.exposure, now, ahead),
     )
+
+
+def _ranks(orders: Sequence[Order], now: int) -> dict[int, int]:
+    """By when it would have happened, when what happened to orders has: by `now`, each in its turn, a millisecond
+    apart. What of two came first may decide whether anybody could have known of it (10.1).
+    """
+    times = {getattr(order, name) for order in orders for name in _HAPPENED[Order]}
+    if max(times, default=0) <= now:
+        return {}
+    ahead = [at for at in times if at > now - len(times)]
+    return {at: now - rank for rank, at in enumerate(sorted(ahead, reverse=True))}
+
+
+def _ranked(order: Order, ranks: Mapping[int, int]) -> Order:
+    times = {name: ranks[at] for name in _HAPPENED[Order] if (at := getattr(order, name)) in ranks}
+    return replace(order, **times) if times else order
 
 
 def _phase(phase: Phase, now: int, ahead: int) -> Phase:
