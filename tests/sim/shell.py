@@ -169,6 +169,7 @@ class Shell:
                     break
                 ahead = self._leaps.ahead()
                 if ahead and not isinstance(self._inbox[0], Started):
+                    self.wire.clock_set()
                     self._inbox.appendleft(Tick(at=self.clock.now(), ahead=ahead))
                 if isinstance(event := self._inbox[0], SignalSeen) and self.beside is not None:
                     event = self.beside(event)

@@ -168,6 +168,10 @@ class Wire:
         self._closed_until = 0
         self.pace.started(self.timeline.now)
 
+    def clock_set(self) -> None:
+        """The service's own was: what waits for the end of a ban by the wrong one is tried once more."""
+        self._in_vain = max(0, self._in_vain - IN_VAIN // 2)
+
     def send(self, request: Request, deliver: Deliver, decided: int) -> None:
         """`decided`: when, in true time (ms)."""
         if self.timeline.now >= self._closed_until:  # else it goes no further than the adapter
