@@ -195,8 +195,8 @@ def _abandon(draft: Draft, phase: Closing) -> Closing:
     if stock is Stock.UNKNOWN:
         return phase
     phase = replace(phase, stock_at=failed[-1].closed_at)
-    if stock is Stock.PART:
-        missing.write_off(draft, None)
+    if stock is Stock.PART or (stock is Stock.NOTHING and any(o.cum_qty for o in _sent(draft, Role.FLATTEN))):
+        missing.write_off(draft, None)  # of what this close has sold the most of, the rest was a part, too
     elif stock is Stock.NOTHING:
         missing.sold_elsewhere(draft)
         phase = replace(phase, reason=Reason.EXTERNAL, abandon=True)

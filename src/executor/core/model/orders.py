@@ -141,7 +141,7 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
     cum_qty, cum_quote = order.cum_qty, order.cum_quote
     if report.cum_qty > cum_qty:
         cum_qty, cum_quote = report.cum_qty, report.cum_quote
-    if fills and named >= cum_qty:  # what a report tells may be a rounded sum
+    if named > cum_qty or (fills and named == cum_qty and worth(fills) != cum_quote):  # that told may be a rounded sum
         cum_qty, cum_quote = named, worth(fills)
     phase, end, status, closed_at, looks = order.phase, order.end, order.status, order.closed_at, order.looks
     back, filled = order.back, cum_qty >= order.qty > 0
@@ -226,7 +226,7 @@ def fold_fills(order: Order, fills: tuple[Fill, ...]) -> Order:
     if merged == order.fills:
         return order
     named = sum((f.qty for f in merged), ZERO)
-    if named >= order.cum_qty:
+    if named > order.cum_qty or (named == order.cum_qty and worth(merged) != order.cum_quote):
         return replace(order, fills=merged, cum_qty=named, cum_quote=worth(merged))
     return replace(order, fills=merged)
 
