@@ -209,8 +209,8 @@ def _position(position: Position, now: int, ahead: int) -> Position:
 
 
 def _ranks(orders: Sequence[Order], now: int) -> dict[int, int]:
-    """By when it would have happened, when what happened to orders has: by `now`, each in its turn, a millisecond
-    apart. What of two came first may decide whether anybody could have known of it (10.1).
+    """For times of orders that are ahead of `now`, or just before it, those which count instead: in the same order, a
+    millisecond apart, the last one now. What of two came first may decide whether anybody could have known it (10.1).
     """
     times = {getattr(order, name) for order in orders for name in _HAPPENED[Order]}
     if max(times, default=0) <= now:

@@ -108,6 +108,15 @@ class OrderReport(msgspec.Struct, frozen=True, kw_only=True):
     refusal: Why | None = None
 
 
+NOISE: Final = Decimal("1E-6")
+"""Of an order's limit, by which the price of a trade, told in fewer digits, may be beyond it."""
+
+
+def beyond(side: OrderSide, limit: Decimal, told: Decimal) -> Decimal:
+    """By how much `told` is worse than the limit, for whoever trades on that side; below zero where it is better."""
+    return told - limit if side is OrderSide.BUY else limit - told
+
+
 def left_by_prevention(qty: Decimal, prevented: Decimal, status: OrderStatus) -> Decimal:
     """What an order sent for `qty` is for, where self-trade prevention has taken `prevented` of it (faqs/stp_faq.md).
     What one that expired for it was for is no smaller: its end tells of the rest.

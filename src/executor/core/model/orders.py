@@ -11,11 +11,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from executor.core.model.facts import POVERTY, Fill, OrderReport, Refused, Why
+from executor.core.model.facts import NOISE, POVERTY, Fill, OrderReport, Refused, Why, beyond
 from executor.core.model.intents import NewOrder
 from executor.core.model.policy import Policy
 from executor.core.model.state import End, Order, OrderPhase
-from executor.core.model.values import ZERO, OrderSide, OrderStatus
+from executor.core.model.values import ZERO, OrderStatus
 
 _WORKING: Final = OrderPhase.WORKING  # to look up a member of an enum takes ten times as long
 _CLOSED: Final = OrderPhase.CLOSED
@@ -30,8 +30,6 @@ _ENDS: Final = {
 }
 REVOCABLE: Final = frozenset({End.NEVER, End.GONE, End.REFUSED})
 """Ends that say that there is no such order: one that is seen after all is believed."""
-_NOISE: Final = Decimal("1E-6")
-"""Of a limit, by which a trade's price that is told in fewer digits may be beyond it."""
 _ASK_AGAIN_MS: Final = (250, 500, 1_000, 2_000, 4_000)
 _MISSED_AGAIN_MS: Final = (250, 500, 500, 1_000, 1_000, 1_000, 1_000, 2_000, 4_000)
 """While it may have filled, and so have left a position bare, a second is long."""
@@ -112,8 +110,8 @@ def too_many(order: Order, fills: tuple[Fill, ...]) -> str | None:
 
 def beyond_limit(order: Order, fills: tuple[Fill, ...]) -> str | None:
     """Why a list of trades can't be that of `order`: who has read its rows knows no limit to compare with."""
-    sign, limit = 1 if order.side is OrderSide.BUY else -1, order.price or ZERO
-    worse = [f for f in fills if f.price <= 0 or (limit and sign * (f.price - limit) > limit * _NOISE)]
+    limit = order.price or ZERO
+    worse = [f for f in fills if f.price <= 0 or (limit and beyond(order.side, limit, f.price) > limit * NOISE)]
     return f"{order.id}: a trade at {worse[0].price}, with a limit of {limit}" if worse else None
 
 
@@ -137,12 +135,10 @@ def fold(order: Order, report: OrderReport, at: int) -> Order:
         return replace(look_again(order, at), check=True)
     known, order = order, _as_placed(order, report)
     fills = _union(order.fills, report.fills)
-    named = sum([f.qty for f in fills], ZERO) if fills else ZERO
     cum_qty, cum_quote = order.cum_qty, order.cum_quote
     if report.cum_qty > cum_qty:
         cum_qty, cum_quote = report.cum_qty, report.cum_quote
-    if named > cum_qty or (fills and named == cum_qty and worth(fills) != cum_quote):  # that told may be a rounded sum
-        cum_qty, cum_quote = named, worth(fills)
+    cum_qty, cum_quote = _summed(fills, cum_qty, cum_quote)
     phase, end, status, closed_at, looks = order.phase, order.end, order.status, order.closed_at, order.looks
     back, filled = order.back, cum_qty >= order.qty > 0
     if phase is not _CLOSED or (end in REVOCABLE and not rejected):
@@ -225,10 +221,8 @@ def fold_fills(order: Order, fills: tuple[Fill, ...]) -> Order:
     merged = _union(order.fills, fills)
     if merged == order.fills:
         return order
-    named = sum((f.qty for f in merged), ZERO)
-    if named > order.cum_qty or (named == order.cum_qty and worth(merged) != order.cum_quote):
-        return replace(order, fills=merged, cum_qty=named, cum_quote=worth(merged))
-    return replace(order, fills=merged)
+    cum_qty, cum_quote = _summed(merged, order.cum_qty, order.cum_quote)
+    return replace(order, fills=merged, cum_qty=cum_qty, cum_quote=cum_quote)
 
 
 def refuse(order: Order, refused: Refused, at: int) -> Order:
@@ -403,6 +397,16 @@ def _union(known: tuple[Fill, ...], new: tuple[Fill, ...]) -> tuple[Fill, ...]:
     if not added:
         return known
     return tuple(sorted((*known, *added), key=lambda f: f.trade_id))
+
+
+def _summed(fills: tuple[Fill, ...], qty: Decimal, value: Decimal) -> tuple[Decimal, Decimal]:
+    """What was traded in all, and for how much: as told, or as the fills come to where they are no less and that is
+    another sum, as what is told may be a rounded one.
+    """
+    if not fills or (named := sum([f.qty for f in fills], ZERO)) < qty:
+        return qty, value
+    own = named, worth(fills)
+    return (qty, value) if own == (qty, value) else own  # the same sum stays in the digits in which it was told
 
 
 def worth(fills: tuple[Fill, ...]) -> Decimal:

@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 
 from executor.core.model import ids
-from executor.core.model.facts import Balance, Fill, Kline, OrderReport, Quote, left_by_prevention
+from executor.core.model.facts import NOISE, Balance, Fill, Kline, OrderReport, Quote, beyond, left_by_prevention
 from executor.core.model.values import ONE, ZERO, OrderSide, OrderStatus, OrderType
 from executor.decoding import Ms, Row, decode, not_negative
 
@@ -30,8 +30,6 @@ FEE_MOST: Final = Decimal("0.1")
 """Of what a trade receives; real commission is a thousandth."""
 SMALLEST: Final = Decimal("1E-8")
 """Commission is rounded up to it."""
-NOISE: Final = Decimal("1E-6")
-"""Of a trade's price, which is one that its order's limit could be."""
 ROUNDED: Final = Decimal("0.01")
 """Of an order's whole value; by so much, and a unit of its last place, rounding may put it beyond the limit: samples of
 the documents tell it in fewer digits than a price times a quantity has, and each of many trades may be rounded.
@@ -70,10 +68,10 @@ def whole_value(side: OrderSide, type: OrderType, limit: Decimal, qty: Decimal, 
     if told <= 0 or qty <= 0:
         return ZERO
     at_limit = limit * qty
-    beyond = _beyond(side, type, at_limit, told)
-    if beyond <= 0:
+    excess = _beyond(side, type, at_limit, told)
+    if excess <= 0:
         return told
-    if beyond > at_limit * ROUNDED + ONE.scaleb(int(told.as_tuple().exponent)):
+    if excess > at_limit * ROUNDED + ONE.scaleb(int(told.as_tuple().exponent)):
         raise ValueError(f"{side} {qty} for {told}, with a limit of {limit}")
     return at_limit
 
@@ -82,7 +80,7 @@ def _beyond(side: OrderSide, type: OrderType, limit: Decimal, told: Decimal) -> 
     """By how much it is, where there is a limit."""
     if type not in LIMITED or limit <= 0:
         return ZERO
-    return told - limit if side is OrderSide.BUY else limit - told
+    return beyond(side, limit, told)
 
 
 class _PlacementFill(Row, frozen=True, rename="camel"):
