@@ -109,9 +109,9 @@ MUTANTS_OF_ONE: Final = (
     Mutant(
         "a fill after the end is dropped",
         f"{CORE}/model/orders.py",
-        "    fills = _union(order.fills, report.fills)\n    named",
+        "    fills = _union(order.fills, report.fills)\n    cum_qty",
         "    if order.phase is OrderPhase.CLOSED:\n        return order\n"
-        "    fills = _union(order.fills, report.fills)\n    named",
+        "    fills = _union(order.fills, report.fills)\n    cum_qty",
     ),
     Mutant(
         "a fill told twice counts twice",
